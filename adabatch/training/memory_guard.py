@@ -46,9 +46,14 @@ class MemoryGuard:
         >>> guard.worked
         4
         """
-        if self.worked and 0 < self.length < length:
-            self.worked = max(1, self.worked * self.length // length)
+        self.worked = self.fitting(length)
         self.length = max(self.length, length)
+
+    def fitting(self, length: int) -> int:
+        """The largest micro-batch of sequences of this length that is known to fit; 0 before the first step."""
+        if self.worked and 0 < self.length < length:
+            return max(1, self.worked * self.length // length)
+        return self.worked
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know to split its batches alike."""

@@ -25,9 +25,11 @@ def validate(run: Run) -> Record:
     ``val_loss`` is the first set's, under any name, and ``val_loss/code`` that of a further set ``code``.
     """
     sets = {"": run.corpus.validation} | {f"/{name}": samples for name, samples in run.corpus.others.items()}
+    known = run.memory.fitting(run.settings.data.sequence_length)
+    at_once = known or run.settings.schedule.micro_batch
     found: Record = {}
     for name, samples in sets.items():
-        loss = validation_loss(run.model, samples, run.settings, run.ranks, run.watchdog.at, run.memory.limit)
+        loss = validation_loss(run.model, samples, run.settings, run.ranks, at_once, run.watchdog.at)
         found |= {f"val_loss{name}": loss, f"val_bits_per_byte{name}": bits_per_byte(loss, samples)}
     return found
 
@@ -38,8 +40,8 @@ def validation_loss(
     samples: PreparedSamples | MixedSamples | None,
     settings: Settings,
     ranks: DistributedContext,
+    at_once: int,
     passing: Callable[[str], None] | None = None,
-    micro_batch_limit: int | None = None,
 ) -> float | None:
     """Mean cross-entropy in nats over the first ``validation_samples`` of a set; None without one.
 
@@ -49,16 +51,15 @@ def validation_loss(
     Args:
         model: wrapped or not.
         samples: of the set.
-        settings: how many, and how many at once.
+        settings: how many.
         ranks: this process among the others.
+        at_once: sequences that a rank takes at once, at most: a training step's micro-batch, which has fitted.
         passing: called at each batch with the name of the place, so that a long validation does not look hung.
-        micro_batch_limit: no more sequences than this at once; None where no limit is known.
     """
     if samples is None:
         return None
     count = min(settings.run.validation_samples, samples.length)
-    largest = settings.schedule.max_micro_batch
-    size = min(largest, micro_batch_limit or largest, -(-count // ranks.data_parallel_size))
+    size = min(at_once, -(-count // ranks.data_parallel_size))
     total = seen = 0.0
     model.eval()
     for first in range(0, count, size * ranks.data_parallel_size):

@@ -170,7 +170,7 @@ def test_bits_per_byte(settings, tmp_path):
     run = open_run(run_settings(settings, tmp_path), DistributedContext())
     for parameter in run.model.parameters():
         torch.nn.init.zeros_(parameter)
-    loss = validation_loss(run.model, run.corpus.validation, run.settings, run.ranks)
+    loss = validation_loss(run.model, run.corpus.validation, run.settings, run.ranks, at_once=4)
     assert loss == pytest.approx(math.log(304))
     record = json.loads((run.corpus.folder / "corpus.json").read_text())["parts"]["validation"]
     held_out = [text for text in TEXTS if text[:60] not in run.corpus.tokenizer.decode(_all(run.corpus.train))]

@@ -149,7 +149,7 @@ def test_training_validation_and_evaluation_compute_the_same_loss(tmp_path):
     def by_hand(rows):
         return [loss_by_hand(plain, row, end) for row in rows]
 
-    measured = validation_loss(run.model, run.corpus.validation, settings, ranks)
+    measured = validation_loss(run.model, run.corpus.validation, settings, ranks, at_once=4)
     assert measured == pytest.approx(sum(by_hand(held_out)) / 4, rel=1e-5)
     unmasked = float(sequence_losses(plain, held_out).mean())
     assert abs(measured - unmasked) > 1e-5 * unmasked  # what it would be across documents

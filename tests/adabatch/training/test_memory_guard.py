@@ -15,7 +15,7 @@ from adabatch.training.launch import OUT_OF_MEMORY
 from adabatch.training.loop import train
 from adabatch.training.memory_guard import MemoryGuard, is_out_of_memory
 from adabatch.training.opening import open_run
-from adabatch.training.validation import validation_loss
+from adabatch.training.validation import validate
 
 IMPOSSIBLE = 1 << 55
 
@@ -77,15 +77,17 @@ def test_validation_takes_no_more_at_once_than_fits(tmp_path):
     assert len(whole) == 2
 
 
-@pytest.mark.parametrize(("limit", "largest"), [(None, 8), (3, 3), (11, 8)])
-def test_validation_takes_the_smaller_of_both_limits(tmp_path, limit, largest):
-    run, sizes = open_single(tmp_path, validation_samples=20), []
+@pytest.mark.parametrize(("memory", "largest"), [({}, 2), ({"worked": 3}, 3), ({"worked": 8, "length": 8}, 4)])
+def test_validation_takes_what_has_fitted(tmp_path, memory, largest):
+    """Before the first step the smallest micro-batch; after steps on shorter sequences fewer of the full ones."""
+    run, sizes = open_single(tmp_path, validation_samples=20, sequence_length=16, micro_batch=2), []
+    run.memory = MemoryGuard(**memory)
 
     def note(module, arguments, named):
         sizes.append(named["input_ids"].shape[0])
 
     run.model.register_forward_pre_hook(note, with_kwargs=True)
-    validation_loss(run.model, run.corpus.validation, run.settings, run.ranks, micro_batch_limit=limit)
+    validate(run)
     assert max(sizes) == largest
     assert sum(sizes) == 20
 

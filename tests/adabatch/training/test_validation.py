@@ -45,8 +45,8 @@ def test_each_set_has_its_own_losses(settings, changes):
     }
     for series, data in (("val_loss", "prose.txt"), ("val_loss/code", ("code.py", "more.py"))):
         alone = open_corpus(settings(validation_data=data, **changes).data)
-        loss = validation_loss(run.model, alone.validation, run.settings, ALONE)
-        expected = validation_loss(run.model, run.corpus.validation, run.settings, ALONE)
+        loss = validation_loss(run.model, alone.validation, run.settings, ALONE, run.memory.worked)
+        expected = validation_loss(run.model, run.corpus.validation, run.settings, ALONE, run.memory.worked)
         if series == "val_loss" or not changes:  # a tokenizer of its own is trained on the same text alike
             assert records[-1][series] == loss
         assert (records[-1][series] == expected) == (series == "val_loss")
@@ -70,7 +70,9 @@ def test_the_part_held_out_may_be_the_first_of_several(settings):
 
 def test_losses_before_the_first_step_are_those_of_the_model_as_it_begins(settings):
     run = open_run(settings(validation_data=SETS, validate_at_start=True, checkpoint_interval=8), ALONE)
-    first = validation_loss(run.model, run.corpus.validation, run.settings, ALONE)
+    first = validation_loss(
+        run.model, run.corpus.validation, run.settings, ALONE, run.settings.schedule.micro_batch
+    )
     records = list(train(run))
     assert records[0]["at_start"]["val_loss"] == first
     assert set(records[0]["at_start"]) == {name for name in records[-1] if name.startswith("val_")}
