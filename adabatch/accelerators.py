@@ -14,9 +14,10 @@ References:
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
+
+from adabatch.refusals import did_you_mean
 
 __all__ = ["ACCELERATORS", "AUTO", "Accelerator", "accelerator_named", "accelerator_of"]
 
@@ -69,11 +70,9 @@ def accelerator_named(name: str) -> Accelerator:
     found = ACCELERATORS.get(name.lower())
     if found is None:
         known = ", ".join(ACCELERATORS)
-        near = difflib.get_close_matches(name.lower(), ACCELERATORS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(
             f"the GPU {name!r} is not known: take --gpu {known}, and for another one its own figures in place of "
-            f"theirs (--peak-tflops, --gpu-memory){hint}"
+            f"theirs (--peak-tflops, --gpu-memory){did_you_mean(name.lower(), ACCELERATORS)}"
         )
     return found
 

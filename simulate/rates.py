@@ -22,7 +22,7 @@ from scipy.stats import t as student
 
 from simulate.streams import Array
 
-__all__ = ["Slope", "is_pre_asymptotic", "log_log_slope"]
+__all__ = ["Slope", "is_pre_asymptotic", "log_log_slope", "mean_reach"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,22 @@ def log_log_slope(steps: ArrayLike, values: ArrayLike, level: float = 0.95) -> S
         raise ValueError("values must be positive and finite")
     if len(set(logs)) < 2:
         raise ValueError("a slope needs at least two different K")
-    centred, means, seeds = logs - logs.mean(), table.mean(axis=1), table.shape[1]
+    centred, means = logs - logs.mean(), table.mean(axis=1)
     weights = centred / (centred @ centred)
-    value, reach = float(weights @ np.log(means)), 0.0
-    if seeds > 1:
-        spread = float((weights @ (table / means[:, None])).std(ddof=1)) / seeds**0.5
-        reach = float(student.isf((1 - level) / 2, seeds - 1)) * spread
+    value, shares = float(weights @ np.log(means)), weights @ (table / means[:, None])
+    reach = mean_reach(shares, level) if len(shares) > 1 else 0.0
     return Slope(value, value - reach, value + reach)
+
+
+def mean_reach(values: Array, level: float) -> float:
+    """Half of the t interval of a mean, of shape [seeds]; infinite for one value.
+
+    >>> round(mean_reach(np.array([0.0, 2.0]), 0.5), 9)
+    1.0
+    """
+    if len(values) < 2:
+        return float("inf")
+    return float(student.isf((1 - level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def is_pre_asymptotic(average: Array, initial: float, fraction: float = 0.5) -> bool:

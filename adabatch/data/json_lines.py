@@ -79,16 +79,16 @@ class JsonLines:
             raise ValueError(
                 f"{self._where(offset)}: a {type(record).__name__}; each line must hold one JSON object"
             )
-        if record.get(self.field, "") is None:
+        text, known = record.get(self.field), self.field in record
+        if known and text is None:
             return None
-        if not isinstance(record.get(self.field), str):
-            kind = type(record.get(self.field)).__name__
-            found = f"holds no text but a value of type {kind}" if self.field in record else "is missing"
+        if not isinstance(text, str):
+            found = f"holds no text but a value of type {type(text).__name__}" if known else "is missing"
             raise ValueError(
                 f"{self._where(offset)}: the field {self.field!r} {found}; the object's fields are "
                 f"{', '.join(map(repr, record)) or 'none'}: name the one with the text (--text-field)"
             )
-        return str(record[self.field]).encode("utf-8", errors="replace")
+        return text.encode("utf-8", errors="replace")
 
     def _where(self, offset: int) -> str:
         """The file and the line's number, counted only where there is something to complain of."""

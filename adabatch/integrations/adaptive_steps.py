@@ -230,15 +230,15 @@ class AdaptiveSteps:
 
     def _micro_batches(self, batch_size: int) -> int:
         """M of a step on this batch, or on the smallest one that a schedule may fall to."""
-        least = -(-self._groups_needed // self._ranks) * self._unit
-        if self._by_samples and batch_size < self._planned_batch:
-            least = self._planned_batch
+        planned = self._planned_batch if self._by_samples else 0
+        taken = max(batch_size, planned, -(-self._groups_needed // self._ranks) * self._unit)
+        if batch_size < planned:
             warnings.warn(
-                f"the schedule asks for less than the {least} samples with which the trainer plans its steps and "
-                f"learning rate, and gets {least}: lower {self.accumulation} to let the batch fall further",
+                f"the schedule asks for less than the {planned} samples with which the trainer plans its steps "
+                f"and learning rate, and gets {taken}: lower {self.accumulation} to let the batch fall further",
                 stacklevel=2,
             )
-        return max(batch_size, least) // self._unit
+        return taken // self._unit
 
     @property
     def _ranks(self) -> int:

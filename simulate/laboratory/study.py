@@ -31,7 +31,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from adabatch.moments.hypotheses import HypothesisError
 from simulate.consistency import require_consistent, require_consistent_at
@@ -44,8 +43,7 @@ from simulate.laboratory.theorems import BOUNDS, usual_bound
 from simulate.noise import Noise
 from simulate.objectives import Objective
 from simulate.optimizers import Optimizer
-from simulate.rates import log_log_slope
-from simulate.streams import Array
+from simulate.rates import log_log_slope, mean_reach
 from simulate.table import Table
 from simulate.trajectory import Trajectory, powers_of_two
 from simulate.trajectory import run as run_trajectory
@@ -158,7 +156,6 @@ class Study:
         Raises:
             ValueError: if the run breaks down.
         """
-        chosen = records or powers_of_two(self.steps)
         more = () if self.bound is None else self.bound.records(self.steps)
         with np.errstate(all="ignore"):
             trajectory = run_trajectory(
@@ -167,7 +164,7 @@ class Study:
                 self.optimizer,
                 self.steps,
                 self.seeds,
-                sorted({*chosen, *more}),
+                sorted({*self._compared(records), *more}),
                 preconditioned=self.bound is not None and self.bound.preconditioned,
                 deviations=self.bound is not None and self.bound.deviations,
             )
@@ -179,21 +176,26 @@ class Study:
             )
         return trajectory
 
-    def _table(self, trajectory: Trajectory, records: tuple[int, ...] | None) -> Table:
-        compared = set(records or powers_of_two(self.steps))
-        indices = [i for i, k in enumerate(trajectory.steps) if k in compared]
+    def _compared(self, records: tuple[int, ...] | None) -> set[int]:
+        """The K at which it compares; only the last if the bound reads the state at the end of the run."""
         if self.bound is not None and self.bound.preconditioned:
-            indices = indices[-1:]  # such a bound reads the state at the end of the run
-        runs = [Run(self.objective, self.noise, self.optimizer, trajectory, i) for i in indices]
-        return Table.of_rows(self._row(run, len(runs)) for run in runs)
+            return {self.steps}
+        return set(records or powers_of_two(self.steps))
 
-    def _row(self, run: Run, compared: int) -> dict[str, Any]:
-        """Measured and bound at one K, of so many that are compared."""
+    def _table(self, trajectory: Trajectory, records: tuple[int, ...] | None) -> Table:
+        compared = self._compared(records)
+        level = 1 - (1 - LEVEL) / len(compared)
+        indices = [i for i, k in enumerate(trajectory.steps) if k in compared]
+        runs = [Run(self.objective, self.noise, self.optimizer, trajectory, i) for i in indices]
+        return Table.of_rows(self._row(run, level) for run in runs)
+
+    def _row(self, run: Run, level: float) -> dict[str, Any]:
+        """Measured, with an interval of this level, and bound at one K."""
         if self.bound is None:
             values, bound = run.trajectory.l1_sum[run.record], _guaranteed_for_adam(run)
         else:
             values, bound = self.bound.measure(run), self.bound.at(run)
-        mean, reach = float(values.mean()), 0.0 if stated_eta(self.noise) == 0 else _reach(values, compared)
+        mean, reach = float(values.mean()), 0.0 if stated_eta(self.noise) == 0 else mean_reach(values, level)
         return {
             "objective": self.name("objective"),
             "noise": self.name("noise"),
@@ -349,14 +351,6 @@ def _made_bound(given: BoundRule | str | None, optimizer: Optimizer) -> BoundRul
         return None
     made: BoundRule = BOUNDS[name]() if name == usual else find("bound", name).make()
     return made
-
-
-def _reach(values: Array, compared: int) -> float:
-    """Half of the t interval of a mean over seeds, one of several that hold together; infinite for one seed."""
-    if len(values) < 2:
-        return float("inf")
-    spread = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return float(student.isf((1 - LEVEL) / (2 * compared), len(values) - 1)) * spread
 
 
 def _verdict(table: Table) -> StudyVerdict:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from simulate.ranges import require
 from simulate.streams import Array
 from theory.problem import Problem
 
@@ -38,9 +39,7 @@ class Objective(ABC):
         if int(self.dimension) != self.dimension or self.dimension < self.smallest_dimension:
             least = self.smallest_dimension
             raise ValueError(f"dimension must be an integer of at least {least}, not {self.dimension}")
-        for name in self.positive:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        require("positive", **{name: getattr(self, name) for name in self.positive})
 
     @property
     @abstractmethod

@@ -89,6 +89,7 @@ def test_a_validation_part_too_short(tmp_path):
         ),
         ("{}", "line 3: the field 'text' is missing; the object's fields are none"),
         ('{"text": 3}', "line 3: the field 'text' holds no text but a value of type int"),
+        ('{"text": true}', "line 3: the field 'text' holds no text but a value of type bool"),
         ('{"text": {"body": "a"}}', "line 3: the field 'text' holds no text but a value of type dict"),
     ],
 )

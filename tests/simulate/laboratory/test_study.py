@@ -93,6 +93,16 @@ def test_one_seed_violates_a_bound_where_nothing_is_random():
     assert noisy.plot()
 
 
+def test_a_bound_that_reads_the_end_of_a_run_is_compared_there_alone():
+    """Whatever is recorded: at another K the state would be of later steps than the sum."""
+    one = prepared(
+        "quadratic,dimension=2", "gaussian,eta=0.2", "adagrad,initial_second_moment=0.1", "adagrad", **SHORT
+    )
+    tables = [one.run(records, checked=False).table for records in (None, (16,), (16, 32))]
+    assert [list(table["K"]) for table in tables] == [[32]] * 3
+    assert [float(table["measured"][0]) for table in tables] == [float(tables[0]["measured"][0])] * 3
+
+
 def test_without_a_theorem_a_study_measures():
     result = unchecked("pseudo-huber", "gaussian,eta=0.2", "lion", None)
     assert result.verdict is StudyVerdict.NO_BOUND
