@@ -201,7 +201,8 @@ def worst_laws(
         values += at_upper[:, None, :]
         values += noise
         laws = values.reshape(len(values), -1)
-        chosen[part], least[part] = laws.argmin(axis=1), laws.min(axis=1)
+        chosen[part] = laws.argmin(axis=1)
+        least[part] = laws[np.arange(len(laws)), chosen[part]]
     i, j = np.divmod(chosen, len(upper))
     return least, lower[i], upper[j]
 

@@ -75,7 +75,7 @@ def test_steps_are_taken_in_as_many_epochs_as_they_need(tmp_path):
     [
         ({"max_steps": 24}, 2, 2),
         ({"num_train_epochs": 2, "gradient_accumulation_steps": 3}, 2, 3),
-        ({"num_train_epochs": 2, "gradient_accumulation_steps": 2}, 4, 4),
+        ({"num_train_epochs": 2, "gradient_accumulation_steps": 3}, 4, 4),
     ],
     ids=["two groups", "the planned batch", "more groups than the planned batch has"],
 )
