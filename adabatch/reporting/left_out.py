@@ -30,14 +30,20 @@ def left_out(figure: Figure) -> list[str]:
     loss of a: 1 of 3 points above 3 (samples 8 to 8)
     loss of a: 1 of 3 points not finite (samples 24 to 24)
     """
-    against = next((label for axes in figure.axes if (label := axes.get_xlabel())), "x")
     return [
         f"{axes.get_ylabel()} of {line.get_label()}: {text}"
         for axes in figure.axes
         for line in axes.lines
         if not str(line.get_label()).startswith("_")
-        for text in _of_line(line, axes, against)
+        for text in _of_line(line, axes, _against(axes, figure))
     ]
+
+
+def _against(axes: Axes, figure: Figure) -> str:
+    """What a panel is drawn against: its own label, or that of a panel with the same axis, or else any."""
+    alike = axes.get_shared_x_axes().get_siblings(axes)
+    panels = (axes, *alike, *figure.axes)
+    return next((label for panel in panels if (label := panel.get_xlabel())), "x")
 
 
 def _of_line(line: Line2D, axes: Axes, against: str) -> Iterator[str]:

@@ -36,6 +36,18 @@ def test_a_run_that_ends_higher_than_another_lets_more_be_seen():
     assert lines == []  # the other run reaches up to all points
 
 
+def test_each_panel_names_what_it_is_drawn_against():
+    figure = Figure()
+    panels = figure.subplots(3, 1)
+    panels[1].sharex(panels[2])
+    for axes, name in zip(panels, "abc", strict=True):
+        axes.plot([1, 2], [0, 5], label=name)
+        axes.set(ylim=(0, 1), ylabel="loss")
+    panels[0].set_xlabel("batch")
+    panels[2].set_xlabel("samples")
+    assert [line[line.index("(") :] for line in left_out(figure)] == ["(batch 2 to 2)", *["(samples 2 to 2)"] * 2]
+
+
 def test_values_that_are_not_finite_are_counted_and_named():
     losses = [2.0] * 40
     losses[10] = losses[12] = None
